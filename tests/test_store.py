@@ -337,6 +337,20 @@ def test_pipes_and_devices_are_not_waited_for(tmp_path):
             read()
 
 
+def test_a_lock_that_is_a_link_is_not_written_through(tmp_path):
+    precious, folder = tmp_path / "precious", tmp_path / "run"
+    precious.write_text("of the user")
+    folder.mkdir()
+    (folder / "lock").symlink_to(precious)
+    with (
+        pytest.raises(UserError, match="lock is a link, and no lock is written through one"),
+        RunStore(folder).locked(),
+    ):
+        pass
+    assert precious.read_text() == "of the user"
+    assert RunStore(folder).writer() == ""
+
+
 def test_two_runs_never_write_one_folder_and_a_dead_ones_lock_is_taken_over(tmp_path):
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(tmp_path)],

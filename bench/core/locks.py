@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
+from bench.core.errors import UserError
 from bench.core.files import plain_errors
 from bench.core.stopwatch import pause
 
@@ -45,7 +46,7 @@ def locked(
     with contextlib.ExitStack() as closing:
         with plain_errors(path.parent):
             path.parent.mkdir(parents=True, exist_ok=True)
-            file = closing.enter_context(path.open("a+b", buffering=0))
+            file = closing.enter_context(open(path, "a+b", buffering=0, opener=_no_link))
             mine = _lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if not mine and waiting is None:
                 pause(_LOOK_S)
@@ -74,6 +75,13 @@ def holder(path: Path) -> str:
             return "" if _lock(file, fcntl.LOCK_SH | fcntl.LOCK_NB) else _process(file)
     except OSError:
         return ""
+
+
+def _no_link(name: str, flags: int) -> int:
+    """Open a lock, which a hostile run folder may have made a link to a file of the user."""
+    if Path(name).is_symlink():
+        raise UserError(f"{name} is a link, and no lock is written through one; remove it")
+    return os.open(name, flags | os.O_NOFOLLOW, 0o666)
 
 
 def _lock(file: IO[bytes], kind: int) -> bool:
