@@ -2,8 +2,8 @@
 
 UNIPEN's isolated characters of one writer are set side by side on a baseline, so a line has exact
 character boxes and any text. A hash of the writer's name determines the split, and no training
-source draws from writers of val and test (`datasets.splits.may_learn`). The shipped weights learned
-words of 6 hands of val and 8 of test, which these have under another contributor's name.
+source draws from writers of val and test (`datasets.splits.may_learn`). `mini` and `mini-torn`
+learned words by 6 hands of val and 8 of test, who wrote them for another contributor.
 """
 
 from __future__ import annotations

@@ -262,7 +262,9 @@ def check_architecture(repo: str, folder: Path, kinds: Sequence[str] = (WHOLE,))
     config = read_json(folder / "config.json")
     kind = config.get("model_type")
     if kind not in kinds:
-        other = f"read it with -o ppocr.weights={repo}" if kind == PPOCR else "give a TrOCR"
+        other = "give PaddlePaddle/PP-OCRv6_small_rec_safetensors"
+        if kinds[0] != PPOCR:
+            other = f"read it with -o ppocr.weights={repo}" if kind == PPOCR else "give a TrOCR"
         raise UserError(f"config.json of {repo} says model_type {kind}, not {kinds[0]}; {other}")
     if kind == PPOCR:
         return

@@ -529,7 +529,7 @@ TORN_VAL = ["0.5", "12.6", "24.0", "14.6", "25.0", "15.3", "28.9", "12.5", "13.3
 
 CLAIMS: dict[tuple[str, str], list[str]] = {
     ("README.md", "What it found"): flat(
-        by_learned_hand(),
+        by_learned_hand(), by_learned_hand("ppocr"),
         cer_of_length("ar-beam", "unipen", 0, 70), cer_of_length("ar-beam", "unipen", 71, 1000),
         main_table(), cer("ctc-greedy", "ink"), cer("ctc-ngram", "ink"),
         cer("ctc-greedy", "unipen"), cer("ctc-ngram", "unipen"), cer("ctc-greedy", "hooker"),
@@ -591,6 +591,8 @@ CLAIMS: dict[tuple[str, str], list[str]] = {
         *(odds("knowing the gap, weights by condition", reader, "+") for reader in READERS),
         restored("mini-torn", "erased", "ctc-gap@by-condition"),
         restored("mini-torn", "erased", "ctc-ngram@by-condition"),
+        restored("mini-torn", "half-erased", "ctc-gap@by-condition"),
+        restored("mini-torn", "half-erased", "ctc-ngram@by-condition"),
         *(odds("more where ink is lost, weights by condition", reader) for reader in READERS),
         odds("a marked gap", "ppocr", "+"), odds("inside the search", "mini", "+"),
         fixed(contrast("inside the search", "mini")["adjusted"], 2), restored_table(),

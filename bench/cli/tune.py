@@ -57,7 +57,7 @@ class TuningLines:
         dataset: one of `list`
         split: val and no other
         limit: the first N lines only
-        damage: each line is read under one of them, in turn, and clean where none is among them
+        damage: damages, one a line in turn; add none to read each line clean as well
         severity: of the damages
         seed: of the damages
     """

@@ -28,6 +28,7 @@ _ANSWERS: Mapping[str, str] = {
     "the opposite holds": "Expected, and the opposite holds: {claim} {effects}.",
     "not shown": "Expected, but not shown: {claim} {effects}.",
     "": "Expected, with different answers by reader: {claim} {effects}.",
+    "none": "Expected, but shown behind no reader: {claim} {effects}.",
 }
 # Limits of the design, independent of the results.
 _LIMITS = (
@@ -41,8 +42,10 @@ _LIMITS = (
     "their own.",
     "The oracles and both ceilings know what no reader knows. They separate causes, and are no "
     "systems to compare with.",
-    "The gains on clean and on damaged English stand beside baselines far apart: no set has lines "
-    "of the same hands that are hard to read with all of their ink.",
+    "The gains on clean and on damaged English stand beside baselines far apart: no condition "
+    "keeps all ink and is as hard to read.",
+    "A reader may have learned other writing by these hands: `python -m bench check leak` says "
+    "which of the shipped ones did.",
     "Where the baseline reads nearly all or nearly nothing right, intervals of log-odds are wide, "
     "and a gain says little.",
 )
@@ -217,7 +220,8 @@ def _contrasts(finding: Finding) -> list[str]:
     sentences = []
     for own in by_name.values():
         verdicts = {one.verdict for one in own}
-        words = _ANSWERS[verdicts.pop() if len(verdicts) == 1 else ""]
+        mixed = "" if "holds" in verdicts else "none"
+        words = _ANSWERS[verdicts.pop() if len(verdicts) == 1 else mixed]
         effects = [f"{one.reader} {effect_of(one)}" for one in own]
         claim = say(own[0].contrast.claim)
         sentences.append(say(words, claim=claim, effects="; ".join(effects)))
@@ -241,10 +245,10 @@ def _restored(finding: Finding) -> list[str]:
         return []
     return [
         say(
-            "Where one character of each line is erased, {hidden} in all, percent of them read "
-            "right: {parts}; the cloze ceiling is {ceiling}. Borkar and Smith (arXiv:2407.00250) "
-            "report 65 for a TrOCR that was trained on gaps and 5 for one that was not, on other "
-            "data.",
+            "Where one character of each line is erased, percent read right of the {hidden} with "
+            "less than 20 % of their ink left: {parts}; the cloze ceiling is {ceiling}. Borkar and "
+            "Smith (arXiv:2407.00250) report 65 for a TrOCR that was trained on gaps and 5 for one "
+            "that was not, on other data.",
             hidden=ceiling.hidden,
             parts="; ".join(parts),
             ceiling=percent(ceiling.restored.value, 1),

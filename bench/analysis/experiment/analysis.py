@@ -142,7 +142,7 @@ def _effect(
 
 
 def _matched(gains: Numbers, baseline: Numbers) -> Numbers:
-    """(..., 2) the first gain, and that between the others where the baseline is the first's.
+    """Interpolate between the last two gains to where the baseline is the first's: (..., 2).
 
     gains, baseline: (..., 3). Nothing is extrapolated: outside of its range the nearer one counts.
     """

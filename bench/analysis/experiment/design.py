@@ -69,7 +69,7 @@ class Dose:
 
     @property
     def by_condition(self) -> bool:
-        """Check that its weights differ by condition; tables have it, plots do not."""
+        """True if its weights differ by condition; tables have it, plots do not."""
         return any("/" in name for name in self.weights)
 
     def settings(self, reader: str, condition: str) -> dict[str, Any]:

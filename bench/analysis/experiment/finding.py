@@ -13,7 +13,7 @@ from bench.analysis.experiment.budget import Budget, budgets
 from bench.analysis.experiment.cloze import Cloze, cloze_of
 from bench.analysis.experiment.counts import count
 from bench.analysis.experiment.design import Design
-from bench.analysis.experiment.run import Measured
+from bench.analysis.experiment.run import Cell, Measured
 from bench.core.files import write_atomically
 from bench.core.hashing import plain
 from bench.pipeline.opening import Track
@@ -42,7 +42,8 @@ class Finding:
 
     weights, trained_on: of the readers.
     read: by level.
-    language: the extras of each dose by "reader:decoder", its model and weights.
+    language: the extras of each dose, its model and weights, by "reader:decoder", or
+        "reader/condition:decoder" where its weights differ by condition.
     budget: the errors on English by cause.
     left_out: what could not run, and why.
     environment: the record of the machine that the last row was measured on.
@@ -65,6 +66,13 @@ class Finding:
         return next(
             (r for r in self.readings if (r.reader, r.level, r.condition, r.system) == cell), None
         )
+
+
+def _where(design: Design, cell: Cell) -> str:
+    """The reader of a cell, with the condition where weights differ by it."""
+    reader, _, condition, system = cell
+    dose = design.doses.get(system)
+    return f"{reader}/{condition}" if dose and dose.by_condition else reader
 
 
 def declare(design: Design, store: RunStore) -> None:
@@ -93,8 +101,8 @@ def find(measured: Measured, track: Track) -> Finding:
         trained_on={name: info.trained_on for name, info in measured.infos.items()},
         read={level: _read(measured, level) for level in measured.sets},
         language={
-            f"{reader}:{system}": dict(row.extras)
-            for (reader, _, _, system), row in measured.rows.items()
+            f"{_where(design, cell)}:{cell[-1]}": dict(row.extras)
+            for cell, row in measured.rows.items()
             if "tuned_on" in row.extras
         },
         readings=tuple(readings(counts, design)),
