@@ -18,8 +18,7 @@ from bench.core.errors import UserError
 from models import hub
 from models.alphabet import ALPHABET
 from models.ppocr_net import PPOCRConfig, PPOCRNet
-from models.trocr_files import loading
-from models.trocr_model import check_fit
+from models.trocr_model import load_fitting
 
 MAKERS = "PaddlePaddle/"
 TRAINED_ON = (
@@ -36,18 +35,7 @@ def read_makers(checkpoint: hub.Checkpoint) -> tuple[dict[str, Tensor], dict[str
     """
     hub.check_architecture(checkpoint.repo, checkpoint.folder, (hub.PPOCR,))
     rows = _rows(checkpoint)
-    with loading(checkpoint, f"the model (config.json, {checkpoint.weights.name})"):
-        model, report = PPOCRV6SmallRecForTextRecognition.from_pretrained(
-            checkpoint.folder,
-            dtype=torch.float32,
-            use_safetensors=".safetensors" in checkpoint.weights.name,
-            weights_only=True,
-            local_files_only=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # refused below, by name
-        )
-    check_fit(checkpoint, report)
+    model = load_fitting(PPOCRV6SmallRecForTextRecognition, checkpoint, "float32")
     net = converted(model, rows)
     if net is None:
         raise UserError(

@@ -174,11 +174,16 @@ def settled(model: Any, runtime: Runtime) -> tuple[Any, dict[str, int]]:
     return model.eval(), parameters
 
 
-def _load_model(checkpoint: hub.Checkpoint, runtime: Runtime) -> Any:
+def load_fitting(kind: Any, checkpoint: hub.Checkpoint, dtype: str) -> Any:
+    """Load a model of a class of transformers, none of whose weights is missing or misshapen.
+
+    Raises:
+        UserError: the files are damaged, or do not fit config.json.
+    """
     with loading(checkpoint, f"the model (config.json, {checkpoint.weights.name})"):
-        model, report = VisionEncoderDecoderModel.from_pretrained(
+        model, report = kind.from_pretrained(
             checkpoint.folder,
-            dtype=getattr(torch, runtime.dtype),
+            dtype=getattr(torch, dtype),
             use_safetensors=".safetensors" in checkpoint.weights.name,
             weights_only=True,
             local_files_only=True,
@@ -186,7 +191,12 @@ def _load_model(checkpoint: hub.Checkpoint, runtime: Runtime) -> Any:
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # refused below, by name
         )
-    check_fit(checkpoint, report)
+    _check_fit(checkpoint, report)
+    return model
+
+
+def _load_model(checkpoint: hub.Checkpoint, runtime: Runtime) -> Any:
+    model = load_fitting(VisionEncoderDecoderModel, checkpoint, runtime.dtype)
     _check_floats(checkpoint)
     for name, tensor in model.state_dict().items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
@@ -203,7 +213,7 @@ def _load_model(checkpoint: hub.Checkpoint, runtime: Runtime) -> Any:
     return model
 
 
-def check_fit(checkpoint: hub.Checkpoint, report: Mapping[str, Any]) -> None:
+def _check_fit(checkpoint: hub.Checkpoint, report: Mapping[str, Any]) -> None:
     """Refuse weights that are not those of config.json.
 
     transformers replaces missing or misshapen weights by random numbers.
