@@ -23,7 +23,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from bench.core.errors import UserError
 from bench.core.files import content_hash
-from bench.core.hub import plain_hub_errors
+from bench.core.hub import MAIN, cached_snapshot, get_command, plain_hub_errors
 from bench.core.named import file_of_model, named, title_of
 from bench.core.records import dump, load
 from bench.core.tensors import read_tensors
@@ -372,7 +372,6 @@ def from_transformers(model: str, kind: str, **options: Any) -> FromTransformers
         UserError: it is not there, cannot be read, or is of another kind.
     """
     import transformers
-    from huggingface_hub import try_to_load_from_cache
 
     source, path = named().models.get(model, model), file_of_model(model)
     if ("/" not in source or source.startswith((".", "~", "/"))) and not path.is_dir():
@@ -380,7 +379,7 @@ def from_transformers(model: str, kind: str, **options: Any) -> FromTransformers
     place = str(path) if path.is_dir() else source
     words = _KINDS[kind]
     try:
-        with nullcontext() if path.is_dir() else plain_hub_errors(source, "main"):
+        with nullcontext() if path.is_dir() else plain_hub_errors(source, MAIN):
             tokenizer: Any = transformers.AutoTokenizer.from_pretrained(
                 place, trust_remote_code=False
             )
@@ -399,7 +398,7 @@ def from_transformers(model: str, kind: str, **options: Any) -> FromTransformers
         raise UserError(f"{source} is no {words} of transformers ({why})") from error
     net.eval().requires_grad_(False)
     if not (folder := path).is_dir():
-        folder = Path(str(try_to_load_from_cache(source, "config.json"))).parent
+        folder = cached_snapshot(source, MAIN, get_command(source), Path.is_dir)
     own = model if model in named().models else source.rstrip("/")
     text = f"unknown text ({title_of(path)})"
     return FromTransformers(own, net, tokenizer, _folder_hash(folder), text)
