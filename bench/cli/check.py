@@ -124,7 +124,7 @@ def leak(
     as_json: Json = False,
     data_root: DataRoot = None,
 ) -> int:
-    """Find lines of the main job that shipped weights learned, or that splits of a set share.
+    """Find test lines in the training data of shipped weights, or in other splits of a set.
 
     Hands, pages, images and texts are compared, and test lines that a language model has read.
 

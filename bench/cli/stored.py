@@ -26,7 +26,7 @@ Run = Annotated[
 
 
 def open_run(name: str | None) -> RunStore:
-    """Open the store of a run; damaged and strange rows are counted on stderr.
+    """Open the store of a run; rows that are damaged or lack an environment are counted on stderr.
 
     Args:
         name: a name under results/runs, or a path; None for the newest run.

@@ -324,10 +324,8 @@ def _weighted(extras: Mapping[str, Any], stage: str, weights: Sequence[str]) -> 
     # A first pass without language that a model rescores has weights, and "" for a model.
     about_it = [f"sha256 {str(of['lm_sha256'])[:12]}"] if of["lm_sha256"] else []
     about_it += [say("order {order}", order=of["lm_order"])] if of["lm_order"] is not None else []
-    name, trained_on = (
-        extras.get(f"{stage}lm", extras.get("lm")),
-        extras.get(f"{stage}lm_trained_on"),
-    )
+    name = extras.get(f"{stage}lm", extras.get("lm"))
+    trained_on = extras.get(f"{stage}lm_trained_on")
     if file := re.fullmatch(r"unknown text \((.+)\)", str(trained_on)):
         name, trained_on = file[1], "not recorded"  # the name in the row may be the file's hash
     about_it += [say("text: {text}", text=say_name(str(trained_on)))] if trained_on else []

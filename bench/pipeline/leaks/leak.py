@@ -55,7 +55,8 @@ KNOWN: Mapping[str, tuple[str, ...]] = {
     "unipen": (
         "The splits are by writer, and writers were given the same prompts: of the test lines of "
         "four words and more 46 of 83 of source lex have the text of a train line, 208 of 507 of "
-        "unipen-all, and 0 of 245 of bb*; of those of val, all of one hand of lex, 56 of 93.",
+        "unipen-all, and 0 of 245 of bb*. So have 56 of 93 of val, where one hand of lex wrote "
+        "all.",
     ),
 }
 

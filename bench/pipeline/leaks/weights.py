@@ -1,4 +1,4 @@
-"""Lines of the main job in what the shipped weights learned, by the weights' own notes.
+"""Search of the shipped weights' training data for lines of the main job.
 
 `models/weights/learned.json` has the hands and documents that were learned, by training file; texts
 and images are compared where the training lines are on this machine.
@@ -34,9 +34,9 @@ _OF_LINES: tuple[Kind, ...] = ("text", "image", "near image")
 
 @dataclass(frozen=True)
 class Learned:
-    """What some shipped weights learned, and the lines of the main job in it.
+    """The training data of shipped weights, and the lines of the main job found in it.
 
-    weights: their names. what: training files, a text, or what their makers say.
+    weights: names of the weights that share it. what: training files, a text, or the makers' words.
     known: whether it can be compared.
     absent: reasons why texts and images of lines were not.
     """
@@ -59,7 +59,7 @@ class Learned:
 
 
 def check_weights(parts: Sequence[Part], track: Track) -> list[Learned]:
-    """Look for val and test lines of data sets in what each of the shipped weights learned."""
+    """Look for val and test lines of data sets in the training data of all shipped weights."""
     record: Mapping[str, list[str]] = json.loads(RECORD.read_text(encoding="utf-8"))
     groups: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for name, note in _notes().items():
@@ -85,7 +85,7 @@ def check_weights(parts: Sequence[Part], track: Track) -> list[Learned]:
 
 
 def _notes() -> dict[str, str]:
-    """What each of the shipped weights learned, by their name."""
+    """Read from the files of the shipped weights what they were trained on, by name."""
     widths = json.loads(WIDTHS.read_text(encoding="utf-8"))["learned_from"]
     notes = {"n-grams": EMBEDDED_TEXT, "ctc-gap": widths}
     for path in WEIGHTS.glob("*.safetensors"):
